@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 from parameters import PARAMETERS
@@ -15,7 +16,13 @@ SECONDS = 60
 def block(path):
     open(PARAMETERS["begun"], "w").close()
     if path == "/sleeps":
-        time.sleep(SECONDS)
+        try:
+            time.sleep(SECONDS)
+        finally:
+            time.sleep(0.2)
+            print("cleaned up", flush=True)
+    elif path == "/waits":
+        threading.Event().wait()  # without a limit: the system would restart such a call
     elif path == "/loops":
         asyncio.run(asyncio.sleep(SECONDS))
     elif path == "/tries":

@@ -42,6 +42,14 @@ def block() -> None:
         while True:
             with contextlib.suppress(Exception):
                 time.sleep(600)
+    if HOW == "waits for another thread":  # without a limit: the system would restart such a call
+        threading.Event().wait()
+    if HOW == "blocks and cleans up":
+        try:
+            time.sleep(600)
+        finally:
+            time.sleep(0.3)
+            note("cleaned up")
     time.sleep(600)
 
 

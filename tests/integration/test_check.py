@@ -79,6 +79,8 @@ FAULTS = [
     ("import nothing_there\n", (), "app.py could not be loaded"),
     ("def app(:\n", (), "app.py:1: invalid syntax"),
     ("x = 1\n", (), "app.py has nothing to serve"),
+    ("import sys\nsys.exit(0)\n", (), "it ended while it was loaded: SystemExit: 0"),
+    ("import sys\nsys.exit(0)\n", ("--start", "0"), "it ended while it was loaded: SystemExit: 0"),
     (WSGI, ("--lifespan", "on"), "--lifespan does not apply to app.py (WSGI application)"),
     (WSGI, ("--max-body", "x"), "--max-body: expected bytes"),
     (WSGI, ("--tls-cert", "none.pem"), "none.pem"),

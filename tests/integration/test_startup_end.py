@@ -117,7 +117,10 @@ def test_a_startup_that_hangs_is_cancelled(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "how"),
-    [*((kind, "blocks") for kind in [*KINDS, *ALONE]), ("asgi", "retries"), ("alone", "retries")],
+    [
+        *((kind, how) for kind in [*KINDS, *ALONE] for how in ("blocks", "waits for another thread")),
+        *((kind, how) for kind in ("asgi", "alone") for how in ("retries", "blocks and cleans up")),
+    ],
 )
 def test_a_startup_that_blocks_is_interrupted(tmp_path: Path, kind: str, how: str) -> None:
     began = time.monotonic()
@@ -127,6 +130,7 @@ def test_a_startup_that_blocks_is_interrupted(tmp_path: Path, kind: str, how: st
         check_quiet(server)
         assert "interrupted the startup of the application, which did not end in time" in server.log
     assert time.monotonic() - began < 60, "it would block for ten minutes"
+    assert ("cleaned up" in done(tmp_path)) == ("cleans up" in how)
     assert {"thread", "atexit"} <= set(done(tmp_path))
     assert ("worker_exit" in done(tmp_path)) == (kind in KINDS)
 
@@ -164,6 +168,23 @@ def test_a_startup_that_fails_after_the_signal_is_one_warning(tmp_path: Path, ki
         check_quiet(server)
         server.wait_log("the process ends, and the application's startup with it: no database")
     assert {"thread", "atexit"} <= set(done(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "signals", [(signal.SIGQUIT,), (signal.SIGTERM, signal.SIGTERM)], ids=["quit", "twice"]
+)
+def test_at_a_fast_stop_a_startup_that_blocks_is_interrupted_soon(
+    tmp_path: Path, signals: tuple[int, ...]
+) -> None:
+    how, flags = "waits for another thread", ("--graceful-timeout", "600")
+    with starting(tmp_path, "alone", *flags, how=how) as (server, _):
+        began = time.monotonic()
+        for signum in signals:
+            server.signal(signum)
+            time.sleep(0.1)  # two that come together are one
+        assert server.wait() == 0
+        assert time.monotonic() - began < 3, "it is sooner than at a graceful stop"
+        check_quiet(server)
 
 
 @pytest.mark.parametrize(

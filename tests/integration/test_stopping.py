@@ -216,7 +216,11 @@ def test_control_c_in_a_terminal_is_not_for_the_workers_of_a_manager_in_a_thread
     assert process.returncode == 0
 
 
-BLOCKING = [("wsgi", "/sleeps"), ("wsgi", "/loops"), ("asgi", "/tries"), ("server", "/sleeps")]
+BLOCKING = [
+    *(("wsgi", path) for path in ("/sleeps", "/waits", "/loops")),
+    ("asgi", "/tries"),
+    ("server", "/sleeps"),
+]
 
 
 @pytest.mark.parametrize(("name", "path"), BLOCKING)
@@ -241,3 +245,4 @@ def test_a_call_that_blocks_keeps_no_server_without_a_pool_from_ending(
     finally:
         server.kill()
     assert "this call did not end in time" in server.log
+    assert ("cleaned up" in server.out) == (path == "/sleeps")

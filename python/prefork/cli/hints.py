@@ -15,6 +15,9 @@ that begins like it."""
 
 AS_SERVE = ("serve", "dev", "check", "config")
 """Commands that take the options of a server."""
+OF_OTHERS = {"run": "serve", "start": "serve", "help": "--help", "version": "--version", "ps": "status"}
+"""Commands of other programs, and what is meant."""
+
 OF_DEV = ("--https", "--locals")
 """What `prefork dev` has beside the options."""
 
@@ -28,10 +31,23 @@ def explain(error: click.UsageError, arguments: list[str]) -> str:
         return no_such_option(error.option_name, OF_DEV if name == "dev" else ())
     if isinstance(error, click.BadOptionUsage) and error.option_name == "--access-log":
         return "--access-log requires a file; `--access-log -` is standard output"
+    unknown = re.fullmatch(r"No such command '(.*)'\.", error.format_message())
+    if unknown and error.ctx is not None and isinstance(error.ctx.command, click.Group):
+        return no_such_command(unknown[1], error.ctx.command.list_commands(error.ctx))
     if seconds := re.search(r" --keep-alive[ =]([0-9]+)", " ".join(arguments)):
         # click takes the number for the target.
         return f"--keep-alive takes no value; use --keep-alive-timeout {seconds[1]}"
     return error.format_message()
+
+
+def no_such_command(name: str, commands: Iterable[str]) -> str:
+    """The message for a word that is no command: the target of `prefork serve`, or a misspelt command."""
+    message = f"No such command {name!r}"
+    if name in OF_OTHERS:
+        return f"{message}; use `prefork {OF_OTHERS[name]}`"
+    if ":" in name or "." in name:
+        return f"{message}; use `prefork serve {name}`"
+    return message + did_you_mean(name, commands)
 
 
 def no_such_option(name: str, more: Iterable[str] = ()) -> str:

@@ -84,6 +84,9 @@ def read_file(path: str, *, must_have_table: bool = True) -> File | None:
     if os.path.basename(path) != PROJECT:
         return reader.file(*reader.find(document))
     table = _tools(document).get("prefork")
+    if table is None and "prefork" in document:
+        where = reader.where(("prefork",))
+        raise OptionError(f"{where}: in {PROJECT} the table is [tool.prefork]; rename it")
     if table is None and not must_have_table:
         return None
     if not isinstance(table, dict):
@@ -110,11 +113,11 @@ class _Reader:
         tables = {name for name, value in document.items() if isinstance(value, dict)}
         if "prefork" in document:
             if "prefork" not in tables:
-                where = self._where(("prefork",))
+                where = self.where(("prefork",))
                 raise OptionError(f"{where}: expected a table [prefork], got {document['prefork']!r}")
             for name in document:
                 if name.replace("-", "_") in EXTERNAL and name not in tables:
-                    where = self._where((name,))
+                    where = self.where((name,))
                     raise OptionError(f"{where}: {name} stands outside of the table [prefork]; move it there")
             outside = document.get(PROFILE)
             return ("prefork",), document["prefork"], tuple(outside) if isinstance(outside, dict) else ()
@@ -126,7 +129,7 @@ class _Reader:
             if "prefork" in _tools(document):
                 hint = "; rename [tool.prefork]"
             raise OptionError(
-                f"{self._where((first,))}: expected a table [prefork] with the options, found {found}{hint}"
+                f"{self.where((first,))}: expected a table [prefork] with the options, found {found}{hint}"
             )
         return (), document, ()
 
@@ -134,13 +137,13 @@ class _Reader:
         """The options of a table and of its profiles. Raises OptionError."""
         profiles = table.get(PROFILE, {})
         if not isinstance(profiles, dict) or not all(isinstance(one, dict) for one in profiles.values()):
-            where = self._where((*place, PROFILE))
+            where = self.where((*place, PROFILE))
             name = ".".join((*place, PROFILE))
             raise OptionError(f"{where}: expected a table for each profile, as [{name}.dev]")
         own = {name: value for name, value in table.items() if name != PROFILE}
         for name, value in own.items():
             if isinstance(value, dict) and (hint := did_you_mean(name, [PROFILE])):
-                raise OptionError(f"{self._where((*place, name))}: unknown table {name!r}{hint}")
+                raise OptionError(f"{self.where((*place, name))}: unknown table {name!r}{hint}")
         return File(
             self._path,
             self._entries(place, own),
@@ -149,9 +152,15 @@ class _Reader:
         )
 
     def _entries(self, place: KeyPath, table: dict[str, Any]) -> list[Entry]:
-        return [Entry(name, value, self._where((*place, name))) for name, value in table.items()]
+        """Raises OptionError if an option is there in two spellings: TOML takes them for two keys."""
+        entries = [Entry(name, value, self.where((*place, name))) for name, value in table.items()]
+        known: dict[str, Entry] = {}
+        for entry in entries:
+            if (former := known.setdefault(entry.key, entry)) is not entry:
+                raise OptionError(f"{entry.source} is set already, as {former.source}")
+        return entries
 
-    def _where(self, path: KeyPath) -> str:
+    def where(self, path: KeyPath) -> str:
         """The file, and the line if it is known."""
         line = self._lines.get(path)
         return self._path if line is None else f"{self._path}:{line}"

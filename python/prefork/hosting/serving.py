@@ -301,7 +301,12 @@ def loaded(application: object, app_options: AppOptions, place: str) -> Target:
     if not isinstance(application, str):
         return target_of(application, app_options, place)
     pid = os.getpid()
-    target = load(application, app_options)
+    try:
+        target = load(application, app_options)
+    except SystemExit as error:
+        if os.getpid() != pid:
+            raise
+        raise TargetError(f"it ended while it was loaded: SystemExit: {show(error)}") from None
     if os.getpid() != pid:  # its parent serves
         complain(f"a child that {place} forked while it was loaded ends here")
         exit_at_once(0)

@@ -153,15 +153,15 @@ class Signals:
             self._set(signum, self._came)
 
     def tell_early(self, signum: int, function: Callable[[], object]) -> None:
-        """Until the signal is shared, has `function` called as soon as it comes, in the middle of other code,
-        and then its events. It is called for the first one, unless the program sets a handler of its own.
-        Nothing happens if the signal is not bound.
+        """Until the signal is shared, has `function` called each time that it comes, in the middle of other
+        code, and then its events, unless the program sets a handler of its own. Nothing happens if the signal
+        is not bound.
         """
         if signum in self._early:
             self._early[signum][0].append(function)
         elif signum in self._handled:
             self._early[signum] = [function], _signal.getsignal(signum)
-            self._set(signum, self._came_early)
+            self._interrupt_by(signum, self._came_early)
 
     def tell_each(self, signum: int, function: Callable[[int], object]) -> None:
         """From now on has `function(signum)` called each time that the signal comes, in the middle of other
@@ -172,7 +172,7 @@ class Signals:
             self._each[signum][0].append(function)
         elif signum in self._handled:
             self._each[signum] = [function], _signal.getsignal(signum)
-            self._set(signum, self._came_each)
+            self._interrupt_by(signum, self._came_each)
 
     @handles_signals
     def _came_each(self, signum: int, frame: FrameType | None) -> None:
@@ -182,7 +182,7 @@ class Signals:
         self._set(signum, handler)  # it may replace itself
         handler(signum, frame)
         self._each[signum] = functions, _signal.getsignal(signum)
-        self._set(signum, self._came_each)
+        self._interrupt_by(signum, self._came_each)
 
     @handles_signals
     def _came_early(self, signum: int, frame: FrameType | None) -> None:
@@ -193,6 +193,9 @@ class Signals:
             for function in functions:
                 function()
             loops(signum, frame)
+            if _signal.getsignal(signum) == loops:
+                self._early[signum] = early
+                self._interrupt_by(signum, self._came_early)
 
     @handles_signals
     def _came(self, signum: int, frame: FrameType | None) -> None:
@@ -238,8 +241,16 @@ class Signals:
 
     @staticmethod
     def _set(signum: int, handler: Handler) -> None:
+        """A system call that the signal interrupts is restarted by the system."""
         _signal.signal(signum, handler)
         _signal.siginterrupt(signum, False)
+
+    @staticmethod
+    def _interrupt_by(signum: int, handler: Handler) -> None:
+        """As `_set`, but a system call that blocks returns, so that the handler runs. The system would
+        restart one that waits without a limit, for a lock or for data, and Python would hear of nothing.
+        """
+        _signal.signal(signum, handler)
 
     def drop(self, session: Recipient) -> None:
         """Unbinds every signal of one session, defaults too."""

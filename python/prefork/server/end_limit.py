@@ -18,6 +18,9 @@ LOOKS = 10
 """So often the limit looks for a moment at which code of the application itself runs. Then what it calls in
 asyncio, such as a loop of its own, is interrupted as well."""
 
+NEXT_S = 1.0
+"""The time that a call which was interrupted has for its `finally` clauses, and that the next one has."""
+
 KERNEL = "prefork.kernel."
 """The module of the frames below which the application runs."""
 
@@ -49,8 +52,8 @@ class EndLimit:
         now = now or self._told_at is not None
         if self._told_at is None:
             self._told_at = time.monotonic()
+        # It interrupts system calls: see `Signals`.
         _signal.signal(_signal.SIGALRM, self._interrupt)
-        _signal.siginterrupt(_signal.SIGALRM, False)
         _signal.setitimer(_signal.ITIMER_REAL, LOOP_S + (0 if now else self._graceful_s), AGAIN_S)
 
     def end(self) -> None:
@@ -63,12 +66,12 @@ class EndLimit:
     def _interrupt(self, _signum: int, frame: FrameType | None) -> None:
         if self._is_over:
             return
-        _signal.setitimer(_signal.ITIMER_REAL, AGAIN_S)  # the next call may block as well
         if is_machinery(frame):
             self._looks += 1
             if self._looks < LOOKS or not _calls_loop(frame):
                 return
         self._looks = 0
+        _signal.setitimer(_signal.ITIMER_REAL, NEXT_S, AGAIN_S)  # the next call may block as well
         raise EndInterrupted("the process ends, and this call did not end in time")
 
 

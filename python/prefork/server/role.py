@@ -10,6 +10,7 @@ import logging
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefork.errors import PreforkError
@@ -136,7 +137,7 @@ class Standalone(Role):
     def signals_bound(self) -> None:
         if self._service.startup is not None:
             for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-                self._context.kernel.tell_early(signum, self._told)
+                self._context.kernel.tell_early(signum, partial(self._told, now=signum == signal.SIGQUIT))
 
     def begin(self) -> None:
         if self._service.startup is None:
@@ -146,10 +147,10 @@ class Standalone(Role):
         kernel = self._context.kernel
         self._startup = kernel.spawn(work, session=self._context.session, event="startup", args=())
 
-    def _told(self) -> None:
+    def _told(self, *, now: bool) -> None:
         """A signal to end has come, in the middle of other code: the loop hears of it later."""
+        self._limit.begin(now=now or self._is_told)
         self._is_told = True
-        self._limit.begin()
 
     async def _start_up(self, startup: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:

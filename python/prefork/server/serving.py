@@ -189,7 +189,10 @@ class Serving:
             if self._startup is not None:
                 await self._end_startup(self._startup)
             if service.calls:  # those that last too long are cancelled by `abort`
-                await asyncio.wait(service.calls, timeout=max(self.left_s, 0) + SHUTDOWN_S / 2)
+                left_s = max(self.left_s, 0) + SHUTDOWN_S / 2
+                _, pending = await asyncio.wait(service.calls, timeout=left_s)
+                if pending:
+                    logger.warning("%d cancelled calls did not end in time: not waiting", len(pending))
             if service.shutdown is not None:
                 await asyncio.wait_for(service.shutdown(), max(self.left_s, SHUTDOWN_S))
         except TimeoutError:
@@ -202,7 +205,9 @@ class Serving:
         left_s = max(self._startup_ends_by_s - self._context.kernel.loop.time(), 0)
         await asyncio.wait({startup}, timeout=left_s)
         self._cancel_startup()
-        await asyncio.wait({startup}, timeout=SHUTDOWN_S / 2)
+        _, pending = await asyncio.wait({startup}, timeout=SHUTDOWN_S)
+        if pending:
+            logger.warning("the startup did not end after it was cancelled: not waiting for it")
 
     def _cancel_startup(self) -> None:
         """Once: a second time would cut short what it does about the first."""

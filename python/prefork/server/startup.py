@@ -54,13 +54,17 @@ class StartupLimit:
         """How long ago the process was told; 0 if the startup was over."""
         return 0.0 if self._told_at is None else time.monotonic() - self._told_at
 
-    def begin(self) -> None:
-        """The process is told to end. Its caller is the handler of a signal, in the middle of other code."""
-        if self._told_at is None and not self._is_over:
+    def begin(self, *, now: bool = False) -> None:
+        """The process is told to end, gracefully or `now`. Its caller is the handler of a signal, in the
+        middle of other code. Nothing happens if it was told so already.
+        """
+        if self._is_over or (self._told_at is not None and not now):
+            return
+        if self._told_at is None:
             self._told_at = time.monotonic()
-            _signal.signal(_signal.SIGALRM, self._interrupt)
-            _signal.siginterrupt(_signal.SIGALRM, False)
-            _signal.setitimer(_signal.ITIMER_REAL, self._within_s + LOOP_S, AGAIN_S)
+        # It interrupts system calls: see `Signals`.
+        _signal.signal(_signal.SIGALRM, self._interrupt)
+        _signal.setitimer(_signal.ITIMER_REAL, LOOP_S + (0 if now else self._within_s), AGAIN_S)
 
     def end(self) -> None:
         """The startup is over, and is not interrupted any more."""

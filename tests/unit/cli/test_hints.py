@@ -5,7 +5,8 @@ import re
 import click
 import pytest
 
-from prefork.cli.hints import explain, no_such_option
+from prefork.cli.hints import explain, no_such_command, no_such_option
+from prefork.cli.main import COMMANDS, commands
 from prefork.cli.serve import OF_SOURCES, SHORT
 from prefork.config.checked import EXTERNAL
 from prefork.config.other_servers import ABSENT, EQUIVALENTS, hint
@@ -100,3 +101,20 @@ def test_no_guess_has_a_file_overwritten(name: str) -> None:
 def test_an_access_log_without_a_file_says_how_to_print_it() -> None:
     error = click.BadOptionUsage("--access-log", "Option '--access-log' requires an argument.")
     assert explain(error, []) == "--access-log requires a file; `--access-log -` is standard output"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("app:app", "No such command 'app:app'; use `prefork serve app:app`"),
+        ("app.py", "No such command 'app.py'; use `prefork serve app.py`"),
+        ("srve", "No such command 'srve'; did you mean 'serve'?"),
+        ("run", "No such command 'run'; use `prefork serve`"),
+        ("zzz", "No such command 'zzz'"),
+    ],
+)
+def test_what_is_said_of_a_word_that_is_no_command(name: str, message: str) -> None:
+    assert no_such_command(name, COMMANDS) == message
+    with pytest.raises(click.UsageError) as raised:
+        commands.main([name, "-w", "3"], standalone_mode=False)
+    assert explain(raised.value, []) == message

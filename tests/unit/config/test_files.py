@@ -119,6 +119,7 @@ NO_TABLE = "expected a table [prefork] with the options"
         ("workers = 1\n[profil.dev]\n", f"2: {NO_TABLE}, found [profil]; did you mean 'profile'?"),
         ("[statik]\n", f"1: {NO_TABLE}, found [statik]; did you mean 'static'?"),
         ("\n[prefrok]\n", f"2: {NO_TABLE}, found [prefrok]; did you mean 'prefork'?"),
+        ("max-body = 1\nmax_body = 2\n", "2: max_body is set already, as prefork.toml:1: max-body"),
         ("[prefork.profil.dev]\n", "1: unknown table 'profil'; did you mean 'profile'?"),
     ],
 )
@@ -132,6 +133,8 @@ def test_what_is_wrong_in_a_project_has_its_line(write: Write) -> None:
     assert error().startswith("pyproject.toml:5: max_body: expected bytes")
     write(pyproject="[tool]\nprefork = 1\n")
     assert error() == "pyproject.toml: expected a table [tool.prefork]"
+    write(pyproject="[project]\n\n[prefork]\nworkers = 1\n")
+    assert error() == "pyproject.toml:3: in pyproject.toml the table is [tool.prefork]; rename it"
 
 
 # Profiles

@@ -162,8 +162,8 @@ def _start(files: Files) -> tuple[Process, int]:
             arguments,
             os.environ,
             file_actions=[(os.POSIX_SPAWN_DUP2, its_end, 1)],
-            # A terminal sends it to the whole group, perhaps while Python begins.
-            setsigmask=[signal.SIGINT],
+            # A terminal sends INT to the whole group, and `timeout` TERM. It ends when the server does.
+            setsigmask=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT],
         )
     finally:
         os.close(its_end)
