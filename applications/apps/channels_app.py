@@ -8,8 +8,13 @@ import django
 from django.conf import settings
 
 PORT = os.environ.get("REDIS")
+WAITS_S = 30
+"""The layer asks Redis to wait for 5 s, and redis-py waits no longer than that for the answer by default."""
 LAYER = (
-    {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [("127.0.0.1", int(PORT))]}}
+    {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "CONFIG": {"hosts": [{"host": "127.0.0.1", "port": int(PORT), "socket_timeout": WAITS_S}]},
+    }
     if PORT
     else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 )

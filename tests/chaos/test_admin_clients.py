@@ -10,6 +10,7 @@ import threading
 
 from support.admin import LOCAL, admin_url, connect_to, get, request
 from support.control import ask, control_path
+from support.molds import descriptors_at_rest
 from support.pool import MakePool
 from support.responses import read_all, read_response
 from support.waiting import wait_until
@@ -54,7 +55,7 @@ def test_half_a_request_gets_408_and_keeps_no_other_client_waiting(pool: MakePoo
 def test_clients_that_idle_make_room_for_others(pool: MakePool) -> None:
     server = pool(*ADMIN, **TWO)
     url = admin_url(server)
-    before = server.descriptors()
+    before = descriptors_at_rest(server, 2)
     with contextlib.ExitStack() as stack:
         for _ in range(300):
             sock = stack.enter_context(connect_to(url))

@@ -10,6 +10,7 @@ import socket
 import pytest
 
 from support.control import ask, connect_to, control_path, read_response
+from support.molds import descriptors_at_rest
 from support.pool import MakePool, Pool
 from support.waiting import wait_until
 
@@ -94,7 +95,7 @@ def test_a_client_that_never_reads_keeps_no_other_one(pool: MakePool) -> None:
 def test_a_hundred_clients_leave_room_for_one_that_asks(pool: MakePool) -> None:
     server = pool(**TWO)
     path = control_path(server)
-    before = server.descriptors()
+    before = descriptors_at_rest(server, 2)
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect_to(path)) for _ in range(100)]
         for client in clients[50:]:

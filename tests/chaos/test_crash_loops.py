@@ -126,7 +126,7 @@ def test_a_single_crash_is_replaced_at_once(tmp_path: Path) -> None:
                 server.raw(b"GET /crash HTTP/1.1\r\nHost: x\r\n\r\n")
             wait_full(server)
         assert BRAKED not in server.log
-        assert len(errors(server)) == 3
+        wait_until(lambda: len(errors(server)) == 3, "the third is told of")
 
 
 def test_a_server_of_which_each_worker_ends_at_once_is_not_given_up(tmp_path: Path) -> None:

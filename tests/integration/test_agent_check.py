@@ -17,6 +17,7 @@ import pytest
 from support.apps import APPS
 from support.control import command, done
 from support.fleet import TOKEN, agent_line
+from support.molds import descriptors_at_rest
 from support.pool import MakePool, Pool, pid_serving
 from support.proxies import free_port
 from support.server import Server, run_prefork, start_program
@@ -267,8 +268,7 @@ def test_a_client_that_sends_no_token_is_let_go_and_holds_up_no_other(
     pool: MakePool, port: int, token: str
 ) -> None:
     server = pool("--agent-check", f"127.0.0.1:{port}", "--admin-token-file", token, **FOUR)
-    server.wait_spares(4)
-    before = server.descriptors()
+    before = descriptors_at_rest(server, 4)
     silent = [socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) for _ in range(200)]
     assert agent_line(port, TOKEN.encode() + b"\n") == IDLE
     assert server.descriptors() < before + 100
@@ -299,7 +299,7 @@ def test_what_a_client_sends_changes_nothing(four: Pool, port: int) -> None:
 
 
 def test_clients_that_never_read_or_reset_cost_nothing(four: Pool, port: int) -> None:
-    before = four.descriptors()
+    before = descriptors_at_rest(four, 4)
     kept = [socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) for _ in range(300)]
     for _ in range(300):
         sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)

@@ -14,6 +14,7 @@ import pytest
 from support.admin import LOCAL, admin_url, get, request
 from support.apps import APPS
 from support.events import EventClient
+from support.molds import descriptors_at_rest
 from support.pool import MakePool
 from support.server import Serve, Server, start_program
 from support.waiting import wait_until
@@ -108,7 +109,7 @@ def test_a_client_that_never_reads_is_dropped() -> None:
     try:
         server.wait_serving()
         url = admin_url(server)
-        before = server.descriptors()
+        before = descriptors_at_rest(server, 2)
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # the system keeps less for it

@@ -115,6 +115,13 @@ def watches_its_children(pid: int) -> bool:
     return {int(child) for child in watched} == set(children(pid))
 
 
+def descriptors_at_rest(server: Server, workers: int) -> int:
+    """How many the manager has open when so many workers are spare, and it has one for each child."""
+    wait_until(lambda: len(server.workers("spare")) == workers, "its spares")
+    wait_until(lambda: watches_its_children(server.pid), "a descriptor for each child")
+    return server.descriptors()
+
+
 @contextlib.contextmanager
 def leaving_nothing(server: Server, log: Path | None = None) -> Iterator[None]:
     """Checks that in the end the processes are as many as before, and that none has more open.
