@@ -247,3 +247,22 @@ def test_what_may_be_secret_is_nowhere(folder: Path) -> None:
         done = convert(folder, *command.split())
         assert done.returncode == 0, done.stderr
         assert "swordfish" not in done.stdout + done.stderr
+
+
+def test_a_command_line_in_quotes_is_the_same_as_without(folder: Path) -> None:
+    command = "gunicorn -w 4 shop:app"
+    quoted, plain = convert(folder, command), convert(folder, *command.split())
+    assert quoted.returncode == 0
+    assert "workers = 4" in quoted.stdout
+    assert quoted.stdout == plain.stdout
+    broken = convert(folder, "gunicorn 'x")
+    assert broken.returncode == 2
+    assert broken.stderr.startswith("prefork: gunicorn 'x is not there; expected gunicorn.conf.py")
+
+
+def test_the_application_of_a_configuration_file_is_accounted_for(folder: Path) -> None:
+    (folder / "gunicorn.conf.py").write_text('wsgi_app = "shop:app"\nworkers = 2\n')
+    done = convert(folder, "gunicorn.conf.py")
+    assert "#   prefork serve shop:app" in done.stdout
+    assert '#   wsgi_app = "shop:app": it is the TARGET of' in done.stdout
+    assert "2 settings of gunicorn: 1 taken over, 0 converted, 1 not needed" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -22,6 +23,9 @@ class ImportCommand(click.Command):
     """Leaves what follows the name of a server to the server."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if len(args) == 1 and " " in args[0] and not os.path.exists(args[0]):
+            with contextlib.suppress(ValueError):  # an open quote: it is refused as a file
+                args = shlex.split(args[0])  # a whole command line in quotes
         for place, argument in enumerate(args):
             if argument == "--":
                 break

@@ -52,8 +52,7 @@ def _found(given: dict[str, Any], environment: Mapping[str, str], origin: str) -
     if stronger:
         named.append("GUNICORN_CMD_ARGS")
     settings = {**(_from_file(place) if place is not None else {}), **stronger, **given}
-    application = positional[0] if positional else settings.pop("wsgi_app", None)
-    settings.pop("wsgi_app", None)
+    application = positional[0] if positional else settings.get("wsgi_app")
     target, options, notes = _target(application)
     return Found(
         peer=GUNICORN,

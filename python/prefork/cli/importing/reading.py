@@ -20,7 +20,7 @@ READ_COMMAND = {
     "uwsgi": uwsgi.read_command,
 }
 
-FORMS = "expected gunicorn.conf.py, an INI file of uWSGI, or a command: `-- gunicorn ...`, `-- uvicorn ...`"
+FORMS = "expected gunicorn.conf.py, an INI file of uWSGI, or a command of gunicorn, uvicorn or uwsgi"
 
 
 def read(source: Sequence[str], environment: Mapping[str, str]) -> tuple[Found, Find]:

@@ -86,7 +86,7 @@ def test_a_configuration_file_is_run(capsys: pytest.CaptureFixture[str]) -> None
     )
     before = Path.cwd()
     found = gunicorn.read_file("mine.py", {})
-    assert dict(found.given) == {"workers": 3}
+    assert dict(found.given) == {"workers": 3, "wsgi_app": "shop"}
     assert found.target == "shop:application"
     assert capsys.readouterr() == ("", "hi\n")
     assert Path.cwd() == before
